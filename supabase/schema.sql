@@ -2830,7 +2830,7 @@ ALTER FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, 
 -- Name: FUNCTION get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text); Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step (period 0) and in each of the eleven after it, as far as they have begun.';
+COMMENT ON FUNCTION analytics.get_cohort_retention(p_tenant_id uuid, p_unit_id uuid, p_course_id uuid, p_cohort_id uuid, p_from date, p_until date, p_step text) IS 'Of those whose first enrolment (in the course, or at all) fell into a day, week or month, how many had an event in that step (period 0) and in each of the eleven after it, as far as they have begun. Where the caller has enrollments.read and progress.read.';
 
 --
 -- Name: get_completion_rate(uuid, uuid, uuid, uuid, date, date); Type: FUNCTION; Schema: analytics; Owner: postgres
@@ -2871,7 +2871,7 @@ CREATE FUNCTION analytics.get_due_training(p_tenant_id uuid, p_unit_id uuid DEFA
     SET search_path TO ''
     AS $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'uuid', 'uuid');
 begin
   perform private.require_page(p_limit);
   if not coalesce(p_states, '{}') <@ array['due', 'overdue', 'expiring', 'expired', 'done', 'waived'] then
@@ -2969,7 +2969,7 @@ CREATE FUNCTION analytics.get_learner_summary(p_tenant_id uuid, p_user_id uuid D
     AS $$
 declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'timestamptz', 'uuid');
 begin
   perform private.require_page(p_limit);
   return query
@@ -3008,15 +3008,15 @@ CREATE FUNCTION analytics.get_learner_timeline(p_tenant_id uuid, p_user_id uuid 
     AS $$
 declare
   v_user_id constant uuid := coalesce(p_user_id, (select auth.uid()));
-  v_after constant text[] := private.read_cursor(p_after, 3);
+  v_after constant text[] := private.read_cursor(p_after, 'timestamptz', 'text', 'text');
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
   v_since timestamptz;
   v_until timestamptz;
 begin
   perform private.require_page(p_limit);
   perform private.require_period(p_from, p_until);
-  v_since := coalesce(p_from::timestamp at time zone v_time_zone, '-infinity');
-  v_until := coalesce((p_until + 1)::timestamp at time zone v_time_zone, 'infinity');
+  v_since := coalesce(private.day_begins(p_from, v_time_zone), '-infinity');
+  v_until := coalesce(private.day_begins(p_until + 1, v_time_zone), 'infinity');
   if p_after is not null then
     -- What happened at the same moment as the last row received is sorted out below.
     v_until := least(v_until, v_after[1]::timestamptz + interval '1 microsecond');
@@ -3140,7 +3140,7 @@ CREATE FUNCTION analytics.get_most_missed_questions(p_tenant_id uuid, p_unit_id 
     SET search_path TO ''
     AS $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 4);
+  v_after constant text[] := private.read_cursor(p_after, 'numeric', 'uuid', 'text', 'text');
 begin
   perform private.require_page(p_limit);
   return query
@@ -3177,7 +3177,7 @@ CREATE FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id 
     SET search_path TO ''
     AS $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'text', 'uuid');
   v_last constant uuid := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 begin
   perform private.require_page(p_limit);
@@ -3204,7 +3204,7 @@ ALTER FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id u
 -- Name: FUNCTION get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text); Type: COMMENT; Schema: analytics; Owner: postgres
 --
 
-COMMENT ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) IS 'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each once, suspended ones included, guests not; cycles that are not dropped by the unit they were taken in. average_progress: null when there are none.';
+COMMENT ON FUNCTION analytics.get_organization_overview(p_tenant_id uuid, p_unit_id uuid, p_limit integer, p_after text) IS 'One row per unit, by name, and one for what belongs to no unit (unit_id null, last): people by their home unit of today, each once, suspended ones included, guests not, where the caller has members.read (else 0); cycles that are not dropped by the unit they were taken in. average_progress: null when there are none.';
 
 --
 -- Name: get_progress_summary(uuid, uuid, uuid, uuid, date, date, integer, text); Type: FUNCTION; Schema: analytics; Owner: postgres
@@ -3215,7 +3215,7 @@ CREATE FUNCTION analytics.get_progress_summary(p_tenant_id uuid, p_unit_id uuid 
     SET search_path TO ''
     AS $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'text', 'uuid');
 begin
   perform private.require_page(p_limit);
   return query
@@ -3254,7 +3254,7 @@ CREATE FUNCTION analytics.get_question_difficulty(p_tenant_id uuid, p_unit_id uu
     SET search_path TO ''
     AS $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 3);
+  v_after constant text[] := private.read_cursor(p_after, 'uuid', 'text', 'text');
 begin
   perform private.require_page(p_limit);
   return query
@@ -3292,7 +3292,7 @@ CREATE FUNCTION analytics.get_training_matrix(p_tenant_id uuid, p_unit_id uuid D
     SET search_path TO ''
     AS $$
 declare
-  v_after constant text[] := private.read_cursor(p_after, 2);
+  v_after constant text[] := private.read_cursor(p_after, 'uuid', 'uuid');
   v_time_zone constant text := coalesce((select t.time_zone from lms.tenants t where t.id = p_tenant_id), 'UTC');
 begin
   perform private.require_page(p_limit);
@@ -3303,7 +3303,7 @@ begin
     private.make_cursor(s.user_id::text, s.course_id::text)
   from private.report_training(
     p_tenant_id, p_unit_id, p_course_id, p_cohort_id,
-    least(private.training_clock(), (p_at + 1)::timestamp at time zone v_time_zone - interval '1 microsecond'),
+    least(private.training_clock(), private.day_begins(p_at + 1, v_time_zone) - interval '1 microsecond'),
     null, p_limit, v_after[1]::uuid, v_after[2]::uuid
   ) s
   left join lms.people n on n.id = s.user_id
@@ -19859,6 +19859,9 @@ declare
   v_enrolled integer := 0;
   v_done bigint := 0;
 begin
+  -- One run at a time, of the minute or of the night: each goes from organisation to organisation in an order of its own, and two
+  -- would wait for each other.
+  perform pg_advisory_xact_lock(hashtextextended('lyceum assignment marks', 0));
   -- What people are now, and what has changed, by one look: what is committed in between is in both or in neither.
   with taken as (
     delete from private.assignment_marks m
@@ -20382,26 +20385,39 @@ begin
     select d.id
     from private.outbox d
     where d.status = 'pending' and d.next_attempt_at < now() - interval '30 days'
-    order by d.id
+    order by d.next_attempt_at
     limit p_batch
     for no key update skip locked
   );
   get diagnostics v_given_up = row_count;
   delete from private.outbox o
   where o.id in (
-    select d.id
-    from private.outbox d
-    where d.created_at < now() - case d.status when 'dead' then interval '120 days' else interval '30 days' end
-      and d.status <> 'pending'
-    order by d.created_at
-    limit p_batch
-    for update skip locked
+    -- Each by an index of its own: the dead of the last months would stand before all others in one of all.
+    select s.id
+    from (
+      select d.id
+      from private.outbox d
+      where d.status in ('delivered', 'discarded') and d.created_at < now() - interval '30 days'
+      order by d.created_at
+      limit p_batch
+      for update skip locked
+    ) s
+    union all
+    select s.id
+    from (
+      select d.id
+      from private.outbox d
+      where d.status = 'dead' and d.created_at < now() - interval '120 days'
+      order by d.created_at
+      limit p_batch
+      for update skip locked
+    ) s
   );
   get diagnostics v_forgotten = row_count;
   -- Longer than anything is reminded of: what was told once is not told again.
   delete from lms.notifications n
   where n.id in (
-    select d.id from lms.notifications d where d.created_at < now() - interval '800 days' order by d.created_at limit p_batch
+    select d.id from lms.notifications d where d.created_at < now() - interval '1200 days' order by d.created_at limit p_batch
     for update skip locked
   );
   get diagnostics v_notices = row_count;
@@ -20415,7 +20431,7 @@ ALTER FUNCTION ops.forget_deliveries(p_batch integer) OWNER TO postgres;
 -- Name: FUNCTION forget_deliveries(p_batch integer); Type: COMMENT; Schema: ops; Owner: postgres
 --
 
-COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 800; returns how many.';
+COMMENT ON FUNCTION ops.forget_deliveries(p_batch integer) IS 'Gives up what nobody asked for in 30 days, forgets deliveries after 30 days, dead ones after 120 and notifications after 1200; returns how many.';
 
 --
 -- Name: forget_event_receipts(integer); Type: FUNCTION; Schema: ops; Owner: postgres
@@ -20677,6 +20693,8 @@ begin
           'for each statement execute function private.refuse_event_change()',
           v_name
         );
+        -- What is done to a partition by its own name, the triggers of the table do not see.
+        perform private.watch_events(format('private.%I', v_name)::regclass);
         execute format(
           'alter table private.%I attach partition private.%I for values from (%L) to (%L)',
           v_table, v_name, to_char(v_month, v_instant), to_char(v_month + interval '1 month', v_instant)
@@ -20949,6 +20967,7 @@ declare
   v_now constant timestamptz := private.training_clock();
   v_tenant record;
   v_notices private.notice[];
+  v_told integer;
   v_done bigint := 0;
 begin
   for v_tenant in
@@ -20973,12 +20992,15 @@ begin
             select from lms.memberships m
             where m.tenant_id = n.tenant_id and m.user_id = n.user_id and m.status <> 'active'
           )
+          -- Who wants none would be found again by each run, and stand before all others.
+          and private.reaches_somebody(n)
         order by n.user_id, n.dedupe_key
         limit p_batch
       );
-      v_done := v_done + private.notify_all(v_notices);
-      -- INV-O1: the rest of a large organisation comes with the next runs.
-      if cardinality(v_notices) < p_batch then
+      v_told := private.notify_all(v_notices);
+      v_done := v_done + v_told;
+      -- INV-O1: the rest of a large organisation comes with the next runs, and what could not be written as well.
+      if cardinality(v_notices) < p_batch and v_told = cardinality(v_notices) then
         insert into private.reminded_days (tenant_id, day)
         values (v_tenant.id, v_tenant.day)
         on conflict (tenant_id) do update set day = excluded.day;
@@ -21576,6 +21598,30 @@ $$;
 ALTER FUNCTION private.access_of_caller() OWNER TO postgres;
 
 --
+-- Name: acting_staff(uuid); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.acting_staff(p_course_id uuid) RETURNS TABLE(user_id uuid, since timestamp with time zone)
+    LANGUAGE plpgsql STABLE ROWS 5
+    SET search_path TO ''
+    AS $$
+begin
+  return query
+  select s.user_id, s.created_at
+  from lms.course_staff s
+  join lms.memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id and m.status = 'active'
+  where s.course_id = p_course_id and exists (
+    select
+    from lms.role_grants g
+    join lms.role_permissions p on p.role_id = g.role_id and p.permission in ('catalog.author', 'catalog.write')
+    where g.tenant_id = m.tenant_id and g.membership_id = m.id
+  );
+end
+$$;
+
+ALTER FUNCTION private.acting_staff(p_course_id uuid) OWNER TO postgres;
+
+--
 -- Name: activity_facts(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -21637,6 +21683,7 @@ CREATE FUNCTION private.activity_sums(p_scope private.report_scope, p_step text,
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -21655,44 +21702,53 @@ begin
     else v_keys.courses = '{}' and not exists (
       select
       from unnest(p_scope.deleted_courses) as c (id)
-      join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = v_all and r.course_key = c.id and r.step = p_step
-        and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+      cross join lateral (
+        select l.*
+        from private.activity_cells l
+        where l.tenant_id = p_scope.tenant_id and l.unit_key = v_all and l.course_key = c.id and l.step = p_step
+          and l.period_start >= p_scope.from_day and l.period_start <= p_scope.until_day
+        offset 0
+      ) r
     )
   end;
 
   return query
-  with periods as materialized (
-    select
-      d.day::date as period_start, (d.day + v_step)::date as next_start,
-      d.day at time zone p_scope.time_zone as since, (d.day + v_step) at time zone p_scope.time_zone as before
-    from generate_series(p_scope.from_day::timestamp, p_scope.until_day::timestamp, v_step) as d (day)
+  -- By transaction alone; which period each belongs to is found afterwards, by the clock rather than by a list of periods, of
+  -- which ten years have thousands.
+  with recent as materialized (
+    select q.user_id, q.received_at
+    from private.question_events q
+    where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id
+      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
+      and q.course_id <> all (p_scope.deleted_courses)
+    union all
+    select v.user_id, v.received_at
+    from private.activity_events v
+    where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id
+      and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
+      and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
+      and (p_scope.of_course is null or v.course_id = p_scope.of_course)
+      and v.course_id <> all (p_scope.deleted_courses)
   ),
   tail as materialized (
-    select p.period_start, p.next_start, a.user_id, a.events
-    from (
-      select q.user_id, q.received_at, 1 as events
-      from private.question_events q
-      where q.xid >= p_horizon and q.tenant_id is not distinct from p_scope.tenant_id and q.received_at >= p_scope.since and q.received_at < p_scope.before
-        and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-        and q.course_id <> all (p_scope.deleted_courses)
-      union all
-      select v.user_id, v.received_at, 1
-      from private.activity_events v
-      where v.xid >= p_horizon and v.tenant_id is not distinct from p_scope.tenant_id and v.received_at >= p_scope.since and v.received_at < p_scope.before
-        and (p_scope.is_whole or v.unit_id = any (p_scope.units) or v.course_id = any (p_scope.courses))
-        and (p_scope.of_units is null or v.unit_id = any (p_scope.of_units))
-        and (p_scope.of_course is null or v.course_id = p_scope.of_course)
-        and v.course_id <> all (p_scope.deleted_courses)
-    ) a
-    join periods p on a.received_at >= p.since and a.received_at < p.before
+    select p.day::date as period_start, (p.day + v_step)::date as next_start, a.user_id, count(*) as events
+    from recent a
+    cross join lateral (select date_trunc(p_step, a.received_at at time zone p_scope.time_zone) as day) p
+    where a.received_at >= p_scope.since and a.received_at < p_scope.before
+    group by 1, 2, 3
   ),
   kept as (
     select r.period_start, r.people, r.events
     from unnest(v_units) as u (id)
-    join private.activity_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_course_key
-      and r.step = p_step and r.period_start >= p_scope.from_day and r.period_start <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.activity_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = v_course_key
+        and l.step = p_step and l.period_start >= p_scope.from_day and l.period_start <= p_scope.until_day
+      offset 0
+    ) r
     where v_is_kept
     union all
     select m.period_start, 1 - count(*), 0
@@ -21702,7 +21758,7 @@ begin
     group by m.period_start, m.user_id
     union all
     select t.period_start, count(*), 0
-    from (select distinct n.period_start, n.next_start, n.user_id from tail n) t
+    from tail t
     where v_is_kept and not exists (
       select
       from private.active_days d
@@ -21722,8 +21778,13 @@ begin
   days as (
     select d.day, d.user_id, d.events
     from chosen c
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.unit_key = c.unit_key
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.active_days l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = c.unit_key
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) d
     where not v_is_kept and p_scope.of_course is null and d.course_id <> all (v_keys.apart)
     union all
     select d.day, d.user_id, d.events
@@ -21734,8 +21795,13 @@ begin
     union all
     select d.day, d.user_id, d.events
     from unnest(v_keys.courses) as c (id)
-    join private.active_days d on d.tenant_id = p_scope.tenant_id and d.course_id = c.id
-      and d.day >= p_scope.from_day and d.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.active_days l
+      where l.tenant_id = p_scope.tenant_id and l.course_id = c.id
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) d
     where not v_is_kept and (p_scope.of_course is null or c.id = p_scope.of_course)
       and (v_keys.course_units = array[v_all] or d.unit_key = any (v_keys.course_units))
   ),
@@ -22368,6 +22434,31 @@ end
 $$;
 
 ALTER FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids uuid[], p_reallocate boolean) OWNER TO postgres;
+
+--
+-- Name: also_where(private.report_scope, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.also_where(p_scope private.report_scope, p_permission text) RETURNS private.report_scope
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if not private.is_api_call() or p_scope.tenant_id = any (array(select private.tenants_where(p_permission))) then
+    return p_scope;
+  end if;
+  p_scope.units := array(
+    select u.id
+    from lms.org_units u
+    where u.tenant_id = p_scope.tenant_id and u.id = any (array(select private.units_where(p_permission)))
+      and (p_scope.is_whole or u.id = any (p_scope.units))
+  );
+  p_scope.is_whole := false;
+  return p_scope;
+end
+$$;
+
+ALTER FUNCTION private.also_where(p_scope private.report_scope, p_permission text) OWNER TO postgres;
 
 --
 -- Name: apply_bank(uuid, jsonb); Type: FUNCTION; Schema: private; Owner: postgres
@@ -25804,6 +25895,33 @@ $$;
 ALTER FUNCTION private.date_reading() OWNER TO postgres;
 
 --
+-- Name: day_begins(date, text); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.day_begins(p_day date, p_time_zone text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  v_at constant timestamptz := p_day::timestamp at time zone p_time_zone;
+  v_just_before constant timestamptz := v_at - interval '1 microsecond';
+begin
+  if isfinite(v_at) and (v_just_before at time zone p_time_zone) >= p_day then
+    return v_just_before - ((v_just_before at time zone p_time_zone) - p_day::timestamp);
+  end if;
+  return v_at;
+end
+$$;
+
+ALTER FUNCTION private.day_begins(p_day date, p_time_zone text) OWNER TO postgres;
+
+--
+-- Name: FUNCTION day_begins(p_day date, p_time_zone text); Type: COMMENT; Schema: private; Owner: postgres
+--
+
+COMMENT ON FUNCTION private.day_begins(p_day date, p_time_zone text) IS 'The first instant of a day of a time zone.';
+
+--
 -- Name: decide_request(uuid, boolean, text); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -27210,6 +27328,14 @@ begin
   join public.profile_private p on p.profile_id = n.user_id and p.email is not null
   where private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email);
 
+  -- One that somebody is deleting is passed over: to wait for it, and then to fail, would cost the people their notifications.
+  with receivers as materialized (
+    select w.id, w.tenant_id, w.kinds
+    from lms.webhooks w
+    where w.tenant_id = any (array(select distinct n.tenant_id from unnest(p_told) n)) and w.is_active
+    order by w.id
+    for key share skip locked
+  )
   insert into private.outbox (tenant_id, channel, kind, user_id, webhook_id, event_id, course_id, enrollment_id, params)
   select
     n.tenant_id, 'webhook', n.kind, n.user_id, w.id, n.id, n.course_id, n.enrollment_id,
@@ -27223,7 +27349,7 @@ begin
       '{}'
     )
   from unnest(p_told) n
-  join lms.webhooks w on w.tenant_id = n.tenant_id and w.is_active and (w.kinds = '{}' or n.kind = any (w.kinds));
+  join receivers w on w.tenant_id = n.tenant_id and (w.kinds = '{}' or n.kind = any (w.kinds));
 end
 $_$;
 
@@ -27797,11 +27923,13 @@ begin
   where s.state in ('due', 'overdue', 'expiring', 'expired') and o.id is null
     and (not (s.status).rule_ids && v_path_rules or private.is_next_in_path(s.status))
   union all
-  -- One that nobody has dated, or that has the date that rules gave it.
-  select s.course_id, s.user_id, 'date', o.id, s.due_at
-  from standing s
-  join open o on o.user_id = s.user_id and o.course_id = s.course_id and (o.expires_at is null or o.expires_at > p_at)
-  where s.state <> 'waived' and s.due_at is distinct from o.due_at
+  -- One that nobody has dated, or that has the date that rules gave it; which goes when no rule asks any more, lest somebody be
+  -- late for what nobody asks.
+  select o.course_id, o.user_id, 'date', o.id, s.due_at
+  from open o
+  left join standing s on s.user_id = o.user_id and s.course_id = o.course_id
+  where (o.expires_at is null or o.expires_at > p_at) and s.due_at is distinct from o.due_at
+    and case when s.state is null then o.source <> 'rule' or o.status <> 'enrolled' else s.state <> 'waived' end
     and o.due_at is not distinct from (select d.due_at from private.rule_due_dates d where d.enrollment_id = o.id)
   union all
   -- What a rule has begun, and nobody has touched, ends with the last requirement for it, and with a waiver.
@@ -27813,12 +27941,7 @@ begin
       select from lms.training_requirements q where q.user_id = o.user_id and q.course_id = o.course_id and q.ended_at is null
     ))
     -- Not what was begun for another reason, such as the renewal of a certificate.
-    and exists (
-      select
-      from lms.training_requirements q
-      where q.user_id = o.user_id and q.course_id = o.course_id and o.enrolled_at >= q.since
-        and (q.ended_at is null or o.enrolled_at <= q.ended_at)
-    );
+    and exists (select from private.rule_due_dates d where d.enrollment_id = o.id);
 end
 $$;
 
@@ -27835,6 +27958,7 @@ CREATE FUNCTION private.enrollment_sums(p_scope private.report_scope, p_group te
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -27871,8 +27995,13 @@ begin
       union all
       select u.id, c.id, 1 from unnest(v_keys.course_units) as u (id), unnest(v_keys.courses) as c (id)
     ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_key = k.course_key
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group <> 'course' and p_scope.of_course is null
     union all
     -- One course.
@@ -27884,22 +28013,37 @@ begin
       union all
       select u.id from unnest(v_keys.course_units) as u (id) where p_scope.of_course = any (v_keys.courses)
     ) u
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = p_scope.of_course
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = p_scope.of_course
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_scope.of_course is not null
     union all
     -- Each course.
     select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
     from unnest(v_keys.units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key <> '00000000-0000-0000-0000-000000000000'
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key <> '00000000-0000-0000-0000-000000000000'
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group = 'course' and p_scope.of_course is null and r.course_key <> all (v_keys.apart)
     union all
     select r.course_key, r.enrolled, r.dropped, r.completed, r.not_started, r.started, r.half, r.progress
     from unnest(v_keys.course_units) as u (id)
     cross join unnest(v_keys.courses) as c (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = c.id
-      and r.day >= v_first and r.day <= v_last
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = c.id
+        and l.day >= v_first and l.day <= v_last
+      offset 0
+    ) r
     where p_group = 'course' and p_scope.of_course is null
     union all
     -- What lies beyond the horizon.
@@ -32075,7 +32219,7 @@ begin
       jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,7}$' and v_text::integer between 1 and 1000000
     when p_name = 'last_days' then
       jsonb_typeof(p_value) = 'number' and v_text ~ '^\d{1,4}$' and v_text::integer between 1 and 3660
-    when p_name = 'step' then v_text in ('day', 'week', 'month')
+    when p_name = 'step' then jsonb_typeof(p_value) = 'string' and v_text in ('day', 'week', 'month')
     when p_name = 'states' then
       jsonb_typeof(p_value) = 'array' and p_value <> '[]'
       and p_value <@ '["due", "overdue", "expiring", "expired", "done", "waived"]' and jsonb_array_length(p_value) <= 6
@@ -35735,6 +35879,7 @@ CREATE FUNCTION private.outcome_sums(p_scope private.report_scope, p_step text, 
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -35754,8 +35899,13 @@ begin
       union all
       select u.id, p_scope.of_course, 1 from unnest(v_keys.units) as u (id) where p_scope.of_course <> all (v_keys.apart)
     ) k
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_key = k.course_key
-      and r.day >= p_scope.from_day and r.day <= p_scope.until_day
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_key = k.course_key
+        and l.day >= p_scope.from_day and l.day <= p_scope.until_day
+      offset 0
+    ) r
     union all
     select (h.at at time zone p_scope.time_zone)::date, h.completions, h.seconds
     from private.report_changes h
@@ -36148,6 +36298,7 @@ CREATE FUNCTION private.people_sums(p_scope private.report_scope, p_horizon xid8
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_all constant uuid := uuid '00000000-0000-0000-0000-000000000000';
@@ -36162,7 +36313,12 @@ begin
   from (
     select r.unit_key, r.people
     from unnest(v_units) as u (id)
-    join private.report_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.course_key = v_all and r.day = '-infinity'
+    cross join lateral (
+      select l.*
+      from private.report_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.course_key = v_all and l.day = '-infinity'
+      offset 0
+    ) r
     union all
     select coalesce(h.unit_id, v_none), h.people
     from private.report_changes h
@@ -37414,6 +37570,7 @@ CREATE FUNCTION private.question_sums(p_scope private.report_scope, p_horizon xi
     SET enable_mergejoin TO 'off'
     SET enable_seqscan TO 'off'
     SET enable_bitmapscan TO 'off'
+    SET enable_material TO 'off'
     AS $$
 declare
   v_keys constant private.rollup_keys := private.rollup_keys(p_scope);
@@ -37440,8 +37597,8 @@ begin
         where not isempty(e.edge) and not lower_inf(e.edge) and not upper_inf(e.edge)
       );
     end if;
-    v_since := v_first::timestamp at time zone p_scope.time_zone;
-    v_before := v_last::timestamp at time zone p_scope.time_zone;
+    v_since := private.day_begins(v_first, p_scope.time_zone);
+    v_before := private.day_begins(v_last, p_scope.time_zone);
     v_last := v_last - 1;
   end if;
 
@@ -37450,7 +37607,12 @@ begin
   from (
     select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
     from unnest(v_keys.units) as u (id)
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = u.id and r.month >= v_first and r.month <= v_last
+    cross join lateral (
+      select l.*
+      from private.question_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = u.id and l.month >= v_first and l.month <= v_last
+      offset 0
+    ) r
     where p_scope.of_course is null and r.course_id <> all (v_keys.apart)
     union all
     select r.course_id, r.section_key, r.question_key, r.attempts, r.correct
@@ -37462,8 +37624,13 @@ begin
       where p_scope.of_course is null or c.id = p_scope.of_course
     ) k
     -- Nothing at all where neither end is open and no month is whole.
-    join private.question_cells r on r.tenant_id = p_scope.tenant_id and r.unit_key = k.unit_key and r.course_id = k.course_id
-      and r.month >= v_first and r.month <= v_last
+    cross join lateral (
+      select l.*
+      from private.question_cells l
+      where l.tenant_id = p_scope.tenant_id and l.unit_key = k.unit_key and l.course_id = k.course_id
+        and l.month >= v_first and l.month <= v_last
+      offset 0
+    ) r
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from private.question_events q
@@ -37479,13 +37646,23 @@ begin
     union all
     select q.course_id, q.section_key::text, q.question_key::text, 1, q.is_correct::integer
     from unnest(v_edges) as e (edge)
-    join private.question_events q on q.received_at >= lower(e.edge)::timestamp at time zone p_scope.time_zone
-      and q.received_at < upper(e.edge)::timestamp at time zone p_scope.time_zone
-    where q.tenant_id = p_scope.tenant_id and q.is_counted and q.is_correct is not null
-      and (p_scope.is_whole or q.unit_id = any (p_scope.units) or q.course_id = any (p_scope.courses))
-      and (p_scope.of_units is null or q.unit_id = any (p_scope.of_units))
-      and (p_scope.of_course is null or q.course_id = p_scope.of_course)
-      and q.course_id <> all (p_scope.deleted_courses)
+    cross join lateral (
+      select private.day_begins(lower(e.edge), p_scope.time_zone) as since, private.day_begins(upper(e.edge), p_scope.time_zone) as before
+      offset 0
+    ) d
+    cross join lateral (
+      select k.course_id, k.section_key, k.question_key, k.is_correct
+      from private.question_events k
+      where k.tenant_id = p_scope.tenant_id
+        and k.received_at >= d.since and k.received_at < d.before
+        and k.is_counted and k.is_correct is not null
+        and (p_scope.is_whole or k.unit_id = any (p_scope.units) or k.course_id = any (p_scope.courses))
+        and (p_scope.of_units is null or k.unit_id = any (p_scope.of_units))
+        and (p_scope.of_course is null or k.course_id = p_scope.of_course)
+        and k.course_id <> all (p_scope.deleted_courses)
+      -- Edge by edge, and not at all where there is none.
+      offset 0
+    ) q
     union all
     select q.course_id, q.section_key::text, q.question_key::text, -1, -q.is_correct::integer
     from private.my_hidden_answers(p_scope) q
@@ -37533,6 +37710,31 @@ end
 $$;
 
 ALTER FUNCTION private.queue_role_changes() OWNER TO postgres;
+
+--
+-- Name: reaches_somebody(private.notice); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.reaches_somebody(p_notice private.notice) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  return exists (
+    select
+    from lms.tenants t
+    join lms.notification_kinds k on k.kind = p_notice.kind
+    join public.profile_private p on p.profile_id = p_notice.user_id
+    where t.id = p_notice.tenant_id and (
+      private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'in_app', k.in_app)
+      or private.is_wanted(p.notification_preferences, t.settings #> '{notifications,defaults}', k.kind, 'email', k.email)
+      or private.has_webhook(t.id, k.kind)
+    )
+  );
+end
+$$;
+
+ALTER FUNCTION private.reaches_somebody(p_notice private.notice) OWNER TO postgres;
 
 --
 -- Name: read_answer_key(uuid); Type: FUNCTION; Schema: private; Owner: postgres
@@ -37720,11 +37922,11 @@ $$;
 ALTER FUNCTION private.read_certificate(p_code text) OWNER TO postgres;
 
 --
--- Name: read_cursor(text, integer); Type: FUNCTION; Schema: private; Owner: postgres
+-- Name: read_cursor(text, text[]); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
-CREATE FUNCTION private.read_cursor(p_cursor text, p_length integer) RETURNS text[]
-    LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION private.read_cursor(p_cursor text, VARIADIC p_types text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 declare
@@ -37740,9 +37942,23 @@ begin
     select e.value from json_array_elements_text(convert_from(decode(v_text, 'base64'), 'UTF8')::json) with ordinality as e (value, place)
     order by e.place
   );
-  if cardinality(v_key) <> p_length then
+  if cardinality(v_key) <> cardinality(p_types) then
     raise invalid_text_representation;
   end if;
+  for i in 1..cardinality(p_types) loop
+    if coalesce(
+      case p_types[i]
+        when 'uuid' then v_key[i]::uuid is null
+        when 'numeric' then v_key[i]::numeric is null
+        -- After it there must be another instant.
+        when 'timestamptz' then v_key[i]::timestamptz > timestamptz '9999-12-31 00:00Z'
+        else v_key[i] is null
+      end,
+      true
+    ) then
+      raise invalid_text_representation;
+    end if;
+  end loop;
   return v_key;
 exception
   when data_exception then
@@ -37754,7 +37970,7 @@ exception
 end
 $$;
 
-ALTER FUNCTION private.read_cursor(p_cursor text, p_length integer) OWNER TO postgres;
+ALTER FUNCTION private.read_cursor(p_cursor text, VARIADIC p_types text[]) OWNER TO postgres;
 
 --
 -- Name: read_decimal(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -39287,7 +39503,7 @@ begin
         else (select max(t) from unnest(v_overdue) as t where t <= v_today - d.due_on)
       end as threshold
   ) r
-  where r.threshold is not null
+  where r.threshold is not null and v_today - d.due_on - r.threshold <= 365
   union all
   select
     p_tenant_id, c.user_id, 'certificate_expiring', c.course_id, c.enrollment_id,
@@ -39313,19 +39529,30 @@ begin
       where r.user_id = c.user_id and r.course_id = c.course_id and r.state in ('expiring', 'expired', 'waived')
     )
   union all
-  -- Work that waits for a grader: once, until more has come.
+  -- Work that waits for a grader, who is somebody else than its author: once, until more has come.
   select
-    p_tenant_id, s.user_id, 'grading_waits', w.course_id, null,
+    p_tenant_id, w.grader_id, 'grading_waits', w.course_id, null,
     jsonb_build_object('assessment', a.title, 'assessment_id', w.assessment_id),
     format('grading_waits %s %s', w.assessment_id, w.newest)
   from (
-    select t.course_id, t.assessment_id, max(t.id::text) as newest
-    from lms.assessment_attempts t
-    where t.tenant_id = p_tenant_id and t.status = 'submitted'
-    group by t.course_id, t.assessment_id
+    select s.user_id as grader_id, t.course_id, t.assessment_id, max(t.newest) as newest
+    from (
+      select o.course_id, o.assessment_id, o.user_id, max(o.id::text) as newest
+      from lms.assessment_attempts o
+      where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      group by o.course_id, o.assessment_id, o.user_id
+    ) t
+    join (
+      select c.id, g.user_id
+      from lms.courses c
+      cross join lateral private.acting_staff(c.id) g
+      where c.deleted_at is null and c.id = any (array(
+        select o.course_id from lms.assessment_attempts o where o.tenant_id = p_tenant_id and o.status = 'submitted'
+      ))
+    ) s on s.id = t.course_id and s.user_id <> t.user_id
+    group by s.user_id, t.course_id, t.assessment_id
   ) w
-  join lms.assessments a on a.id = w.assessment_id
-  join lms.course_staff s on s.course_id = w.course_id;
+  join lms.assessments a on a.id = w.assessment_id and a.deleted_at is null;
 end
 $$;
 
@@ -39646,6 +39873,8 @@ CREATE FUNCTION private.report_overview(p_tenant_id uuid, p_unit_id uuid) RETURN
 declare
   v_scope constant private.report_scope :=
     private.report_scope('enrollments.read', p_tenant_id, p_unit_id, null, null, null, null);
+  -- Nor is it that of whoever does not see the memberships.
+  v_members constant private.report_scope := private.also_where(v_scope, 'members.read');
 begin
   return query
   select
@@ -39659,10 +39888,10 @@ begin
     union
     select n.group_id from private.enrollment_numbers(v_scope, 'unit') n
     union
-    select n.unit_id from private.people_numbers(v_scope) n
+    select n.unit_id from private.people_numbers(v_members) n
   ) u
   left join private.enrollment_numbers(v_scope, 'unit') e on e.group_id is not distinct from u.unit_id
-  left join private.people_numbers(v_scope) p on p.unit_id is not distinct from u.unit_id;
+  left join private.people_numbers(v_members) p on p.unit_id is not distinct from u.unit_id;
 end
 $$;
 
@@ -39731,9 +39960,9 @@ declare
   v_scope constant private.report_scope :=
     private.report_scope('progress.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
 begin
-  -- Who began when is told by enrolments, which take a permission of their own.
+  -- Who began when is told by enrolments, which take a permission of their own: where there is none of it, nothing is told.
   perform private.report_scope('enrollments.read', p_tenant_id, p_unit_id, p_course_id, p_cohort_id, p_from, p_until);
-  return query select * from private.retention_numbers(v_scope, p_step);
+  return query select * from private.retention_numbers(private.also_where(v_scope, 'enrollments.read'), p_step);
 end
 $$;
 
@@ -41961,8 +42190,8 @@ CREATE FUNCTION private.set_period(p_scope private.report_scope, p_from date, p_
 begin
   p_scope.from_day := p_from;
   p_scope.until_day := p_until;
-  p_scope.since := coalesce(p_from::timestamp at time zone p_scope.time_zone, '-infinity');
-  p_scope.before := coalesce((p_until + 1)::timestamp at time zone p_scope.time_zone, 'infinity');
+  p_scope.since := coalesce(private.day_begins(p_from, p_scope.time_zone), '-infinity');
+  p_scope.before := coalesce(private.day_begins(p_until + 1, p_scope.time_zone), 'infinity');
   return p_scope;
 end
 $$;
@@ -43136,6 +43365,46 @@ $$;
 ALTER FUNCTION private.tell_of_completion() OWNER TO postgres;
 
 --
+-- Name: tell_of_evidence(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_evidence() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if new.status = 'submitted' then
+    perform private.notify_all(array_agg(
+      (
+        new.tenant_id, s.user_id, 'evidence_submitted', new.course_id, null,
+        jsonb_build_object('evidence_id', new.id), 'evidence ' || new.id
+      )::private.notice
+    ))
+    from (
+      select s.user_id from lms.course_staff s
+      where s.course_id = new.course_id and s.user_id <> new.user_id and s.user_id is distinct from new.submitted_by
+      order by s.created_at, s.id
+      limit 20
+    ) s
+    having count(*) > 0;
+  else
+    perform private.notify(
+      new.tenant_id, new.user_id, 'evidence_decided', new.course_id, new.enrollment_id,
+      jsonb_build_object('evidence_id', new.id, 'status', new.status, 'reason', new.review_reason),
+      format('evidence %s %s', new.id, new.status)
+    );
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of evidence %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_evidence() OWNER TO postgres;
+
+--
 -- Name: tell_of_request(); Type: FUNCTION; Schema: private; Owner: postgres
 --
 
@@ -43152,9 +43421,9 @@ begin
       )::private.notice
     ))
     from (
-      select s.user_id from lms.course_staff s
-      where s.course_id = new.course_id and s.user_id <> new.user_id
-      order by s.created_at, s.id
+      select a.user_id from private.acting_staff(new.course_id) a
+      where a.user_id <> new.user_id
+      order by a.since, a.user_id
       limit 20
     ) s
     having count(*) > 0;
@@ -43201,6 +43470,67 @@ end
 $$;
 
 ALTER FUNCTION private.tell_of_result() OWNER TO postgres;
+
+--
+-- Name: tell_of_seat(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_seat() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify(
+    s.tenant_id, new.user_id, 'session_changed', s.course_id, new.enrollment_id,
+    jsonb_build_object(
+      'session', s.title, 'session_id', s.id, 'status', new.status, 'starts_at', s.starts_at, 'place', s.place_name
+    ),
+    format('seat %s %s', new.id, new.updated_at)
+  )
+  from lms.led_sessions s
+  where s.id = new.session_id;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of the seat of booking %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_seat() OWNER TO postgres;
+
+--
+-- Name: tell_of_session(); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.tell_of_session() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.notify_all(array_agg(
+    (
+      new.tenant_id, b.user_id, 'session_changed', new.course_id, b.enrollment_id,
+      jsonb_build_object(
+        'session', new.title, 'session_id', new.id, 'status', new.status, 'starts_at', new.starts_at, 'place', new.place_name
+      ),
+      format('session %s %s %s %s', new.id, new.status, new.starts_at, md5(concat_ws(' ', new.place_name, new.place_address)))
+    )::private.notice
+  ))
+  from lms.session_bookings b
+  where b.tenant_id = new.tenant_id and b.course_id = new.course_id and b.session_id = new.id
+    and (b.status in ('booked', 'waitlisted') or (new.status = 'cancelled' and b.cancelled_at = now()))
+    and b.user_id is distinct from (select auth.uid())
+  having count(*) > 0;
+  return null;
+exception
+  when others then
+    raise warning 'Nobody was told of session %: %: %', new.id, sqlstate, sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION private.tell_of_session() OWNER TO postgres;
 
 --
 -- Name: tenants_partly_where(text); Type: FUNCTION; Schema: private; Owner: postgres
@@ -43826,6 +44156,32 @@ end
 $$;
 
 ALTER FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) OWNER TO postgres;
+
+--
+-- Name: watch_events(regclass); Type: FUNCTION; Schema: private; Owner: postgres
+--
+
+CREATE FUNCTION private.watch_events(p_table regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  execute format(
+    'create trigger _700_reports_removed after delete on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format(
+    'create trigger _700_reports_changed after update on %s referencing old table as old_rows '
+    'for each statement execute function private.note_changed_events()',
+    p_table
+  );
+  execute format('alter table %s enable always trigger _700_reports_removed', p_table);
+  execute format('alter table %s enable always trigger _700_reports_changed', p_table);
+end
+$$;
+
+ALTER FUNCTION private.watch_events(p_table regclass) OWNER TO postgres;
 
 --
 -- Name: watched_seconds(int4multirange); Type: FUNCTION; Schema: private; Owner: postgres
@@ -50242,12 +50598,6 @@ CREATE INDEX key_revisions_by_revision ON private.key_revisions USING btree (ten
 CREATE INDEX org_unit_closure_by_descendant ON private.org_unit_closure USING btree (descendant_id);
 
 --
--- Name: outbox_by_age; Type: INDEX; Schema: private; Owner: postgres
---
-
-CREATE INDEX outbox_by_age ON private.outbox USING btree (created_at);
-
---
 -- Name: outbox_by_invitation; Type: INDEX; Schema: private; Owner: postgres
 --
 
@@ -50275,7 +50625,13 @@ CREATE INDEX outbox_by_webhook ON private.outbox USING btree (tenant_id, webhook
 -- Name: outbox_dead; Type: INDEX; Schema: private; Owner: postgres
 --
 
-CREATE INDEX outbox_dead ON private.outbox USING btree (tenant_id, id) WHERE (status = 'dead'::text);
+CREATE INDEX outbox_dead ON private.outbox USING btree (created_at) WHERE (status = 'dead'::text);
+
+--
+-- Name: outbox_failures; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_failures ON private.outbox USING btree (tenant_id, id) WHERE ((status = 'dead'::text) OR ((status = 'pending'::text) AND (last_error IS NOT NULL)));
 
 --
 -- Name: outbox_mails; Type: INDEX; Schema: private; Owner: postgres
@@ -50288,6 +50644,18 @@ CREATE INDEX outbox_mails ON private.outbox USING btree (tenant_id, next_attempt
 --
 
 CREATE INDEX outbox_of_webhooks ON private.outbox USING btree (webhook_id, next_attempt_at) WHERE (status = 'pending'::text);
+
+--
+-- Name: outbox_settled; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_settled ON private.outbox USING btree (created_at) WHERE (status = ANY (ARRAY['delivered'::text, 'discarded'::text]));
+
+--
+-- Name: outbox_waiting; Type: INDEX; Schema: private; Owner: postgres
+--
+
+CREATE INDEX outbox_waiting ON private.outbox USING btree (next_attempt_at) WHERE (status = 'pending'::text);
 
 --
 -- Name: question_cells_by_course; Type: INDEX; Schema: private; Owner: postgres
@@ -50572,7 +50940,7 @@ CREATE RULE take_activity_event AS
                   ORDER BY a.cycle DESC
                  LIMIT 1) e ON (true))
              LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
-          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
+          WHERE ((n.id IS NULL) OR (e.user_id IS DISTINCT FROM n.user_id) OR private.take_receipt(n.user_id, 'activity'::text, n.id))
   RETURNING taken.id,
     taken.tenant_id,
     taken.course_id,
@@ -50653,7 +51021,7 @@ CREATE RULE take_question_event AS
                   ORDER BY a.cycle DESC
                  LIMIT 1) e ON (true))
              LEFT JOIN analytics.learning_sessions s ON (((s.enrollment_id = e.id) AND (s.ended_at IS NULL) AND (s.last_activity_at > (n.received_at - private.session_grain())))))
-          WHERE ((n.id IS NULL) OR private.take_receipt(n.user_id, 'question'::text, n.id))
+          WHERE ((n.id IS NULL) OR (e.user_id IS DISTINCT FROM n.user_id) OR private.take_receipt(n.user_id, 'question'::text, n.id))
   RETURNING taken.id,
     taken.tenant_id,
     taken.course_id,
@@ -51993,6 +52361,24 @@ CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollment_requests FOR EACH ROW 
 CREATE TRIGGER _800_notify AFTER INSERT ON lms.enrollments REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION private.tell_of_assignments();
 
 --
+-- Name: led_sessions _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER UPDATE ON lms.led_sessions FOR EACH ROW WHEN ((((new.status = 'cancelled'::text) AND (old.status <> 'cancelled'::text)) OR ((new.status = 'scheduled'::text) AND ((((old.starts_at IS DISTINCT FROM new.starts_at) OR (old.ends_at IS DISTINCT FROM new.ends_at)) OR (old.place_name IS DISTINCT FROM new.place_name)) OR (old.place_address IS DISTINCT FROM new.place_address))))) EXECUTE FUNCTION private.tell_of_session();
+
+--
+-- Name: outside_training _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER INSERT ON lms.outside_training FOR EACH ROW WHEN ((new.status = 'submitted'::text)) EXECUTE FUNCTION private.tell_of_evidence();
+
+--
+-- Name: session_bookings _800_notify; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify AFTER UPDATE ON lms.session_bookings FOR EACH ROW WHEN (((old.status = 'waitlisted'::text) AND (new.status = 'booked'::text))) EXECUTE FUNCTION private.tell_of_seat();
+
+--
 -- Name: enrollments _800_notify_completion; Type: TRIGGER; Schema: lms; Owner: postgres
 --
 
@@ -52003,6 +52389,12 @@ CREATE TRIGGER _800_notify_completion AFTER UPDATE ON lms.enrollments FOR EACH R
 --
 
 CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.enrollment_requests FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['enrolled'::text, 'waiting'::text, 'declined'::text])) AND (new.decided_by IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION private.tell_of_request();
+
+--
+-- Name: outside_training _800_notify_decision; Type: TRIGGER; Schema: lms; Owner: postgres
+--
+
+CREATE TRIGGER _800_notify_decision AFTER UPDATE ON lms.outside_training FOR EACH ROW WHEN (((new.status <> old.status) AND (new.status = ANY (ARRAY['accepted'::text, 'rejected'::text])))) EXECUTE FUNCTION private.tell_of_evidence();
 
 --
 -- Name: attempt_scores _800_notify_release; Type: TRIGGER; Schema: lms; Owner: postgres
@@ -53639,12 +54031,28 @@ CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events REFE
 ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_changed;
 
 --
+-- Name: activity_events_default _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.activity_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events_default ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
 -- Name: question_events _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
 
 ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_changed;
+
+--
+-- Name: question_events_default _700_reports_changed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_changed AFTER UPDATE ON private.question_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events_default ENABLE ALWAYS TRIGGER _700_reports_changed;
 
 --
 -- Name: activity_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
@@ -53655,12 +54063,28 @@ CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events REFE
 ALTER TABLE private.activity_events ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
+-- Name: activity_events_default _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.activity_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.activity_events_default ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
 -- Name: question_events _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
 --
 
 CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
 
 ALTER TABLE private.question_events ENABLE ALWAYS TRIGGER _700_reports_removed;
+
+--
+-- Name: question_events_default _700_reports_removed; Type: TRIGGER; Schema: private; Owner: postgres
+--
+
+CREATE TRIGGER _700_reports_removed AFTER DELETE ON private.question_events_default REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION private.note_changed_events();
+
+ALTER TABLE private.question_events_default ENABLE ALWAYS TRIGGER _700_reports_removed;
 
 --
 -- Name: answer_keys _900_audit_delete; Type: TRIGGER; Schema: private; Owner: postgres
@@ -60462,6 +60886,12 @@ GRANT ALL ON FUNCTION private.access_of_caller() TO authenticated;
 GRANT ALL ON FUNCTION private.access_of_caller() TO service_role;
 
 --
+-- Name: FUNCTION acting_staff(p_course_id uuid); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.acting_staff(p_course_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION activity_facts(p_scope private.report_scope, p_step text); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -60544,6 +60974,12 @@ REVOKE ALL ON FUNCTION private.advance_progress() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids uuid[], p_reallocate boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids uuid[], p_reallocate boolean) TO authenticated;
 GRANT ALL ON FUNCTION private.allocate_grading_of(p_assessment_id uuid, p_grader_ids uuid[], p_reallocate boolean) TO service_role;
+
+--
+-- Name: FUNCTION also_where(p_scope private.report_scope, p_permission text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.also_where(p_scope private.report_scope, p_permission text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION apply_bank(p_course_id uuid, p_document jsonb); Type: ACL; Schema: private; Owner: postgres
@@ -61188,6 +61624,14 @@ REVOKE ALL ON FUNCTION private.date_membership_end() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.date_reading() FROM PUBLIC;
+
+--
+-- Name: FUNCTION day_begins(p_day date, p_time_zone text); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.day_begins(p_day date, p_time_zone text) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.day_begins(p_day date, p_time_zone text) TO authenticated;
+GRANT ALL ON FUNCTION private.day_begins(p_day date, p_time_zone text) TO service_role;
 
 --
 -- Name: FUNCTION decide_request(p_request_id uuid, p_approve boolean, p_reason text); Type: ACL; Schema: private; Owner: postgres
@@ -63414,6 +63858,12 @@ REVOKE ALL ON FUNCTION private.question_sums(p_scope private.report_scope, p_hor
 REVOKE ALL ON FUNCTION private.queue_role_changes() FROM PUBLIC;
 
 --
+-- Name: FUNCTION reaches_somebody(p_notice private.notice); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.reaches_somebody(p_notice private.notice) FROM PUBLIC;
+
+--
 -- Name: FUNCTION read_answer_key(p_question_id uuid); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -63453,12 +63903,12 @@ GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO authenticated;
 GRANT ALL ON FUNCTION private.read_certificate(p_code text) TO service_role;
 
 --
--- Name: FUNCTION read_cursor(p_cursor text, p_length integer); Type: ACL; Schema: private; Owner: postgres
+-- Name: FUNCTION read_cursor(p_cursor text, VARIADIC p_types text[]); Type: ACL; Schema: private; Owner: postgres
 --
 
-REVOKE ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO authenticated;
-GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, p_length integer) TO service_role;
+REVOKE ALL ON FUNCTION private.read_cursor(p_cursor text, VARIADIC p_types text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, VARIADIC p_types text[]) TO authenticated;
+GRANT ALL ON FUNCTION private.read_cursor(p_cursor text, VARIADIC p_types text[]) TO service_role;
 
 --
 -- Name: FUNCTION read_decimal(p_text text); Type: ACL; Schema: private; Owner: postgres
@@ -64569,6 +65019,12 @@ REVOKE ALL ON FUNCTION private.tell_of_certificates() FROM PUBLIC;
 REVOKE ALL ON FUNCTION private.tell_of_completion() FROM PUBLIC;
 
 --
+-- Name: FUNCTION tell_of_evidence(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_evidence() FROM PUBLIC;
+
+--
 -- Name: FUNCTION tell_of_request(); Type: ACL; Schema: private; Owner: postgres
 --
 
@@ -64579,6 +65035,18 @@ REVOKE ALL ON FUNCTION private.tell_of_request() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION private.tell_of_result() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_seat(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_seat() FROM PUBLIC;
+
+--
+-- Name: FUNCTION tell_of_session(); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.tell_of_session() FROM PUBLIC;
 
 --
 -- Name: FUNCTION tenants_partly_where(wanted text); Type: ACL; Schema: private; Owner: postgres
@@ -64714,6 +65182,12 @@ REVOKE ALL ON FUNCTION private.void_trainings(p_tenant_id uuid, p_at timestamp w
 REVOKE ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) FROM PUBLIC;
 GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO authenticated;
 GRANT ALL ON FUNCTION private.want_invitation(p_match private.matched_person, p_tenant_id uuid, p_open lms.invitations) TO service_role;
+
+--
+-- Name: FUNCTION watch_events(p_table regclass); Type: ACL; Schema: private; Owner: postgres
+--
+
+REVOKE ALL ON FUNCTION private.watch_events(p_table regclass) FROM PUBLIC;
 
 --
 -- Name: FUNCTION watched_seconds(p_watched int4multirange); Type: ACL; Schema: private; Owner: postgres
